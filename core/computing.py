@@ -14,7 +14,7 @@ WantedBackend = Literal["card", "torch-fp32", "torch-bf16", "torch-fp16", "openv
 
 @dataclass(frozen=True, slots=True)
 class WantedComputing:
-    """What the settings want; `records` is the folder that says what may be used."""
+    """What is configured; `records` is the folder that says what may be used."""
 
     device: str
     backend: WantedBackend
@@ -23,7 +23,7 @@ class WantedComputing:
 
 @dataclass(frozen=True, slots=True)
 class Computing:
-    """How a network computes; `caution` says why, if that is not as the settings want."""
+    """How a network computes; `caution` says why, if that is not as configured."""
 
     backend: Backend
     device: str

@@ -63,7 +63,7 @@ class PngResponse(Response):
 class Health:
     """The state of the server that anyone may see: nothing about cases, accounts or file locations.
 
-    `backend` is how a worker computes, and `caution` why that is not as the settings want; it is no problem.
+    `backend` is how a worker computes, and `caution` why that is not as configured; it is no problem.
     `status`, `model_loaded` and `timestamp` are the names that clients of a published service know.
     """
 

@@ -80,7 +80,7 @@ class FoundMapTrust:
 
 
 def read_map_trust(checkpoint: Path, version: str, evaluations: Path) -> FoundMapTrust:
-    """Read how far the heat maps of a version can be believed: as measured here, or as it came with the checkpoint."""
+    """Read how far the heat maps of a version can be trusted: as measured here, or as it came with the checkpoint."""
     beside, here = map_trust_files(checkpoint, version, evaluations)
     problems = []
     for file in (here, beside):

@@ -265,7 +265,7 @@ def _print_report(result: Audit, missing: Sequence[str], left_out: Sequence[File
         ("Differences from the official release", missing),
         ("Left out", [one.words for one in left_out]),
         ("Unreadable", result.unreadable),
-        ("Patients written in several ways, taken as one", result.merged),
+        ("Patients spelled in several ways, treated as one", result.merged),
         ("Patients written almost alike: are they the same?", [show_spellings(pair) for pair in result.near.pairs]),
         ("Contradictory labels", [_conflict(c) for c in result.conflicts if c.contradictory]),
         ("Patients with several labels (possible, but they cannot be stratified by label)", _several(result.conflicts)),

@@ -1,4 +1,4 @@
-"""Measure how far the heat maps of a checkpoint can be believed, for the card on the Models page.
+"""Measure how far the heat maps of a checkpoint can be trusted, for the card on the Models page.
 
 python -m training.map_trust models/starter.safetensors --data BREAKHIS
 """

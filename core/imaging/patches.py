@@ -1,6 +1,7 @@
 """Cut square patches from an image, and stitch their maps back onto it."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ _MOST_PATCH_PIXELS = 5 * MAX_PIXELS
 _USUAL_MIRRORED = 2
 _MOST_MIRRORED = 4
 
-# Which part of a patch's side its map continues beyond it: half a cell of the coarsest maps, which have 7 x 7.
+# Which part of a patch's side its map continues beyond it: half a cell of a map of 7 x 7, which most networks have.
 _CONTINUED = 14
 
 
@@ -108,32 +109,50 @@ def stitch(maps: NDArray[np.float32], boxes: Sequence[Box], height: int, width: 
     """
     if len(maps) != len(boxes):
         raise ValueError(f"{len(maps)} maps for {len(boxes)} boxes")
-    total = np.zeros((height, width), dtype=np.float32)
+    if list(boxes) == [(0, 0, width, height)]:
+        return _enlarge(maps[0], boxes[0])
+    mean = np.zeros((height, width), dtype=np.float32)
     weight = np.zeros((height, width), dtype=np.float32)
     for patch_map, box in zip(maps, boxes, strict=True):
-        continued, (left, top, right, bottom) = _continue_beyond(patch_map, box, height, width)
-        weights = np.outer(_fading_weights(bottom - top), _fading_weights(right - left))
-        total[top:bottom, left:right] += continued * weights
-        weight[top:bottom, left:right] += weights
-    return np.divide(total, weight, out=total, where=weight > 0)
+        continued, weights, (left, top, right, bottom) = _continue_beyond(patch_map, box, height, width)
+        weight_here, mean_here = weight[top:bottom, left:right], mean[top:bottom, left:right]
+        weight_here += weights
+        # A running mean: the quotient of two sums would turn equal values into noise, which a colour scale then shows.
+        mean_here += (continued - mean_here) * (weights / weight_here)
+    return mean
 
 
-def _continue_beyond(patch_map: NDArray[np.float32], box: Box, height: int, width: int) -> tuple[Heatmap, Box]:
-    """Enlarge a map to its box and continue it beyond, as far as the image goes; return it with its larger box."""
+def _continue_beyond(
+    patch_map: NDArray[np.float32], box: Box, height: int, width: int
+) -> tuple[Heatmap, NDArray[np.float32], Box]:
+    """Enlarge a map to its box and continue it beyond, within the image; return it, its weights and its larger box."""
     left, top, right, bottom = box
     down, across = (bottom - top) // _CONTINUED, (right - left) // _CONTINUED
     larger = (max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down))
-    enlarged = cv2.resize(patch_map, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
     beyond = (top - larger[1], larger[3] - bottom, left - larger[0], larger[2] - right)
-    continued = cv2.copyMakeBorder(enlarged, *beyond, borderType=cv2.BORDER_REPLICATE)
-    return continued.astype(np.float32, copy=False), larger
+    continued = cv2.copyMakeBorder(_enlarge(patch_map, box), *beyond, borderType=cv2.BORDER_REPLICATE)
+    weights = _fading_weights(bottom - top + 2 * down, right - left + 2 * across)
+    rows = slice(larger[1] - top + down, larger[3] - top + down)
+    columns = slice(larger[0] - left + across, larger[2] - left + across)
+    return continued.astype(np.float32, copy=False), weights[rows, columns], larger
 
 
-def _fading_weights(length: int) -> NDArray[np.float32]:
-    """Return the distance of each pixel of a line from its nearer end, in pixels; 0.5 for the first and the last."""
-    from_start = np.arange(0.5, length, dtype=np.float32)
-    nearer: NDArray[np.float32] = np.minimum(from_start, from_start[::-1])
-    return nearer
+def _enlarge(patch_map: NDArray[np.float32], box: Box) -> Heatmap:
+    left, top, right, bottom = box
+    enlarged = cv2.resize(patch_map, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    return enlarged.astype(np.float32, copy=False)
+
+
+@lru_cache(maxsize=4)
+def _fading_weights(height: int, width: int) -> NDArray[np.float32]:
+    """Return a weight for each pixel of a patch: its distances from the nearer horizontal and vertical end, multiplied.
+
+    All patches of an image have the same size.
+    """
+    across, down = (np.arange(0.5, length, dtype=np.float32) for length in (width, height))
+    weights = np.outer(np.minimum(down, down[::-1]), np.minimum(across, across[::-1]))
+    weights.flags.writeable = False
+    return weights
 
 
 def _starts(length: int, side: int, stride: int) -> list[int]:

@@ -66,7 +66,7 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
 
 
 def load_for_use(path: Path, wanted: WantedComputing) -> Classifier:
-    """Load a checkpoint to analyse images as the settings want, if that was checked for it on this machine.
+    """Load a checkpoint to analyse images as configured, if that was checked for it on this machine.
 
     Raises:
         UnusableCheckpointError: If the file, its card or its weights are invalid.

@@ -114,7 +114,7 @@ class Classifier:
         self._computer.note_shortage(words)
 
     def choose_backend(self, wanted: WantedComputing, checkpoint_sha256: str) -> None:
-        """Compute as the settings want if that was checked for this checkpoint on this machine; else exactly.
+        """Compute as configured if that was checked for this checkpoint on this machine; else exactly.
 
         Only for a classifier that nobody has yet.
         """

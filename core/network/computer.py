@@ -37,7 +37,7 @@ class Computer:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self._limit: int | None = None  # views that fit into memory, as far as that is known
-        self._objection: str | None = None  # to what the settings want
+        self._objection: str | None = None  # to what is configured
         self._shortage: str | None = None  # of memory
         self._backend_name = backend
         self._backend = build_backend(backend, self.network, side, device)
@@ -90,7 +90,7 @@ class Computer:
         self._backend_name = backend
 
     def choose(self, wanted: WantedComputing, checkpoint_sha256: str, of_card: Backend) -> None:
-        """Compute as the settings want if that was checked for this checkpoint on this machine; else exactly."""
+        """Compute as configured if that was checked for this checkpoint on this machine; else exactly."""
         backend = of_card if wanted.backend == "card" else wanted.backend
         objection = None
         if backend not in (EXACT, of_card):

@@ -1,4 +1,4 @@
-"""The stored measurement of how far the heat maps of a checkpoint can be believed."""
+"""The stored measurement of how far the heat maps of a checkpoint can be trusted."""
 
 from dataclasses import dataclass
 

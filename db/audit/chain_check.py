@@ -90,7 +90,7 @@ def _break(before: CheckedEvent | None, event: CheckedEvent) -> AuditFinding | N
     last = before.number if before else 0
     if event.number > last + 1:
         return AuditFinding(
-            "missing", last + 1, event.number - 1, "the next event does not continue from the one before the gap"
+            "missing", last + 1, event.number - 1, "the next event does not continue from what is before the gap"
         )
     if not event.agrees or (before and not before.agrees):
         return None  # reported already

@@ -70,7 +70,7 @@ def _write_nature(card: Card) -> Iterator[str]:
     data = card.training_data
     patients = count_words(data.patients, "patient")
     yield (
-        f"It was trained only on {count_words(data.images, 'image')} of {patients} "
+        f"It was fitted to {count_words(data.images, 'image')} of {patients} "
         f"({formatting.escape(data.dataset)}). It knows nothing of the clinical history, other stains or whole slides."
     )
     if card.demonstration:

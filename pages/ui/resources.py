@@ -211,7 +211,7 @@ def shipped() -> Shipped:
 
 
 def map_trust(file: CheckpointFile) -> FoundMapTrust:
-    """Return how far the heat maps of a checkpoint can be believed, as far as that was measured."""
+    """Return how far the heat maps of a checkpoint can be trusted, as far as that was measured."""
     return read_map_trust(file.path, file.version, settings().evaluations)
 
 

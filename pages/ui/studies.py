@@ -200,7 +200,7 @@ def _ask_order(key: str, *, several: bool) -> tuple[float, bool, int]:
     )
     counterbalanced = mixed.checkbox(
         "Counterbalanced",
-        help="Readers start with the arms in rotation.",
+        help="The arm that a reader starts with rotates from reader to reader.",
         disabled=not several,
         key=f"balance-{key}",
     )

@@ -28,7 +28,7 @@ _IDENTIFIED = "This report contains the accession number, names, notes and dates
 _DE_IDENTIFIED = f"De-identified: no accession number, names, notes or times. Durations are rounded to {ROUNDED_TO} s."
 _IMAGE_LEGEND = (
     "Numbers on an image identify the read and the region. Heat maps show the evidence for malignancy in logits, with "
-    "the colour scale spanning the range of each map. They show the model's current result."
+    "the colour scale spanning the range of each map. They belong to the model's current result."
 )
 _DEMONSTRATION = " (demonstration model, trained only to show how the software works; do not rely on its results)"
 
@@ -115,7 +115,7 @@ def _read_row(export: CaseExport, one: ExportedRead, number: int) -> tuple[str, 
     remarks += [f"heat map useful: {opinion.vote.value}"] if opinion.vote else []
     remarks += [f"regions marked: {len(opinion.marked)}"] if opinion.marked else []
     remarks += [f"lengths measured: {len(opinion.measured)}"] if opinion.measured else []
-    remarks += ["informed read"] if read.informed else []
+    remarks += ["informed read (others' opinions could be known)"] if read.informed else []
     remarks += ["the model's result was marked as unusual"] if read.shown_scope == "unusual" else []
     return (
         _when(export, read.saved_at).removeprefix(", "),

@@ -8,6 +8,7 @@ from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
+from core.wording import count_words
 from db import store
 from db.database import Sessions
 from db.store.exports import DEIDENTIFIED, ExportDetail
@@ -107,10 +108,9 @@ def _describe_withheld(export: ReadsExport) -> list[str]:
     withheld = {one.case_number for one in export.reads if one.read.shown_scope == "out"}
     if not withheld:
         return []
-    words = (
-        "cases with images unlike the training images; reads saved after this was shown have no score with the model"
-    )
-    return [f"No model opinion: {len(withheld)} {words}."]
+    cases = count_words(len(withheld), "case")
+    words = "whose images are unlike the training images; reads saved after this was shown have no score with the model"
+    return [f"No model opinion on {cases}, {words}."]
 
 
 def _explanation(export: ReadsExport, *, has_scores: bool) -> str:

@@ -108,6 +108,11 @@ def test_every_known_name_is_found_in_every_form(given_name: str, family: str, f
     assert find_identifying_reasons(write(form.format(given_name, family))) == ("what looks like a person's name",)
 
 
+@pytest.mark.parametrize("announced", ["TEL", "FON", "FAX", "DOB", "GEB"])
+def test_a_number_after_a_word_for_a_phone_or_a_birth_warns(announced: str) -> None:
+    assert find_identifying_reasons(f"{announced}24-00123") != ()
+
+
 @given(st.text(string.ascii_uppercase, max_size=3), st.integers(0, 99), st.integers(0, 99_999))
 def test_no_accession_of_letters_year_and_number_warns(letters: str, year: int, number: int) -> None:
     # "TEL24-00123" announces a phone number and "DOB24-00123" a date of birth: both are rightly warned of.

@@ -106,17 +106,32 @@ def test_constant_maps_stitch_to_that_constant(height: int, width: int, policy: 
     heatmap = stitch(np.full((len(boxes), 5, 5), evidence, dtype=np.float32), boxes, height, width)
     assert heatmap.shape == (height, width)
     assert heatmap.dtype == np.float32
-    # Each addition rounds a sum of 32 bits, and as many as there are boxes may lie over a pixel.
-    rounded = len(boxes) * float(np.finfo(np.float32).eps) / 2
-    assert np.allclose(heatmap, evidence, rtol=max(1e-5, rounded), atol=1e-6)
+    # Exactly: a colour scale would show the smallest noise at full contrast.
+    assert (heatmap == np.float32(evidence)).all()
 
 
-def test_an_empty_patch_stays_cold() -> None:
-    boxes = [(0, 0, 10, 10), (10, 0, 20, 10)]
-    noise = np.random.default_rng(0).normal(0, 1e-6, (10, 10))
-    heatmap = stitch(np.stack([noise, np.full((10, 10), 4.0)]).astype(np.float32), boxes, 10, 20)
-    assert np.abs(heatmap[:, :10]).max() < 1e-5
-    assert (heatmap[:, 10:] == 4).all()
+def test_an_empty_patch_stays_cold_but_for_the_strip_in_which_the_next_one_fades() -> None:
+    boxes = [(0, 0, 84, 84), (84, 0, 168, 84)]
+    noise = np.random.default_rng(0).normal(0, 1e-6, (7, 7))
+    heatmap = stitch(np.stack([noise, np.full((7, 7), 4.0)]).astype(np.float32), boxes, 84, 168)
+    assert np.abs(heatmap[:, :78]).max() < 1e-5
+    assert (np.abs(heatmap[:, 90:] - 4) < 1e-5).all()
+
+
+def test_the_map_of_the_whole_image_is_only_enlarged() -> None:
+    cells = np.random.default_rng(0).normal(size=(1, 7, 7)).astype(np.float32)
+    heatmap = stitch(cells, [(0, 0, 90, 60)], 60, 90)
+    assert np.array_equal(heatmap, cv2.resize(cells[0], (90, 60), interpolation=cv2.INTER_LINEAR))
+
+
+def test_a_patch_at_the_edge_of_the_image_weighs_as_much_as_any_other() -> None:
+    # The second patch begins 4 px into the first: where only the first has tissue, it counts more.
+    boxes = [(0, 0, 84, 84), (4, 0, 88, 84)]
+    maps = np.stack([np.full((7, 7), 1.0), np.full((7, 7), 3.0)]).astype(np.float32)
+    heatmap = stitch(maps, boxes, 84, 88)
+    # 6 px are continued on both sides: in the first column the weights are 6.5 and 2.5.
+    assert heatmap[0, 0] == pytest.approx((6.5 * 1 + 2.5 * 3) / 9, rel=1e-5)
+    assert heatmap[0, -1] == pytest.approx((2.5 * 1 + 6.5 * 3) / 9, rel=1e-5)
 
 
 def test_overlapping_maps_are_averaged_by_their_distance_from_the_end_and_uncovered_pixels_are_no_evidence() -> None:

@@ -160,7 +160,7 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world
     settle(read_world, 4, "benign")  # which this reader has not finished
     tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     words = words_on(tab)
-    assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed off without consensus" in words
+    assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed off unanimously" in words
     assert "counts as correct" in words
     assert list(tab.dataframe[0].value["Wrong → right"])[2] == "50% [9%, 91%], 1 of 2"
     assert "C-0004" not in words

@@ -84,7 +84,7 @@ def test_where_nothing_was_measured_it_says_how_to_measure_it(world: World) -> N
 
 def test_without_a_model_in_service_there_is_no_card(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECOND_READ_CHECKPOINT", "/nowhere/gone.safetensors")
-    assert "heat maps can be believed" not in words_on(visit("models.py"))
+    assert "heat maps can be trusted" not in words_on(visit("models.py"))
 
 
 def test_a_measurement_of_another_version_is_not_shown_and_the_page_says_why(world: World) -> None:
@@ -123,7 +123,7 @@ def test_what_was_measured_here_comes_first_and_a_damaged_file_hides_no_other(wo
         ),
         (
             Interval(0.05, None, None),
-            "by 0.050 than with regions in a random order. The interval includes 0: **this does not show",
+            "by 0.050 than with regions in a random order. There is no interval: **this does not show",
         ),
         (WORSE, "by 0.040 [0.020, 0.070] than with regions in a random order: **the map is worse than chance.**"),
     ],

@@ -114,11 +114,11 @@ def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: O
     table = office.visit("dr. a", "worklist.py").dataframe[0].value
     (place,) = [row for row, case in enumerate(table["Case"]) if case == "C-0003"]
     assert table["Reader"][place].startswith("dr. b, open since ")
-    assert "also opened by dr. b at" in words_on(office.visit("dr. a", "read_case.py", case="3"))
+    assert "also open: dr. b, since" in words_on(office.visit("dr. a", "read_case.py", case="3"))
     mine = office.visit("dr. b", "read_case.py", case="3")
-    assert "also opened by dr. a at" in words_on(mine)
+    assert "also open: dr. a, since" in words_on(mine)
     done = words_on(office.visit("dr. a", "read_case.py", case="1"))
-    assert "also opened by" not in done
+    assert "also open" not in done
 
 
 def test_skipping_lets_go_of_a_case(office: Office) -> None:

@@ -93,7 +93,7 @@ def test_saving_the_final_opinion_opens_the_next_case(world: World, case_id: int
 
 def test_a_first_opinion_needs_a_label_and_a_confidence(world: World, case_id: int) -> None:
     tab = press(open_case(case_id), "Save and reveal")
-    assert "Choose benign, malignant or cannot assess" in tab.error[0].value
+    assert "Choose one of the answers" in tab.error[0].value
     press(tab, "○", "Save and reveal")
     assert "Choose your confidence" in tab.error[0].value
     assert not world.reads(case_id)

@@ -14,6 +14,8 @@ TELLTALES = (
     "no opinion",
     "nusual",
     "unlike",
+    "rely less",
+    "camera, compression",
     STRANGE_COLOURS,
     STRANGE_SCALE,
     "no result",

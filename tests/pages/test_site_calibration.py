@@ -11,10 +11,12 @@ from core.card import checkpoint_sha256, model_version, read_card
 from core.labels import Malignancy
 from core.results import Prediction
 from core.settings import Settings
+from core.statistics.resampling import Interval
 from db import store, tables
 from db.values.accounts import Role
 from db.values.audit import Action
 from db.values.reading import ModelIdentity
+from pages.ui.models.site_calibration import write_gain
 from service.worker.process import identify_model
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import analysis, sign_off_row
@@ -107,3 +109,16 @@ def test_only_administrators_are_offered_it(world: World) -> None:
         add_person(session, "dr. b", Role.READER)
     tab: AppTest = visit("models.py")
     assert "Fit to this site" not in words_on(tab)
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Interval(0.05, 0.01, 0.09), "The log loss is lower by 0.050"),
+        (Interval(0.01, -0.03, 0.05), "and the interval includes 0."),
+        (Interval(-0.05, -0.09, -0.01), "makes the model worse: the log loss is higher by 0.050 "),
+        (Interval(0.05, None, None), "and there is no interval."),
+    ],
+)
+def test_what_a_fit_gains_is_said_as_it_was_measured(gain: Interval, words: str) -> None:
+    assert words in write_gain(gain)

@@ -334,7 +334,7 @@ def test_files_chosen_in_one_tab_stay_when_a_batch_of_another_tab_ends(world: Wo
 
 def test_chosen_images_are_shown_with_what_happens_next_before_they_are_stored(world: World) -> None:
     tab = visit("upload_cases.py")
-    assert "Next:" not in words_on(tab)
+    assert "Next, the server stores" not in words_on(tab)
     files = [(f"<b>{seed}</b>.png", tissue_png(seed), "image/png") for seed in range(1, 15)]
     files[1] = ("<b>2</b> notes.png", b"no image", "image/png")
     tab.file_uploader(key="uploads-0").set_value(files).run()

@@ -51,7 +51,7 @@ _MAP_ROUTES = ("/heatmap", "/scope-map")
 _WORDS = (
     *("Model says", "patches malignant", "probability of malignancy", *_MAP_ROUTES),
     *(*_LABELS.classes, _LABELS.name),
-    *("rely on it less", "unusual for the model", _STRANGE),
+    *("rely less on the model", "unusual for the model", _STRANGE),
     *("Similar signed-off cases", "Image of a similar case"),
 )
 
@@ -308,7 +308,7 @@ def test_after_the_first_read_it_is_there_and_of_this_case_only(served: _Served)
         *_MAP_ROUTES,
         _MODEL.name,
         _MODEL.version,
-        "rely on it less",
+        "rely less on the model",
         _STRANGE,
     ):
         assert served.tap.places_of(spelled_text(word)), word

@@ -129,7 +129,7 @@ def test_another_laboratory_s_patients_are_not_the_trained_ones(tmp_path: Path) 
     found = _judged(tmp_path, EvaluationRequest(checkpoint, "folder", tmp_path / "tissue")).evaluation
     assert found.images == 8
     assert found.dataset == "folder tissue"
-    assert not any("trained on" in warning.words for warning in found.warnings)
+    assert not any(warning.kind == "trained on" for warning in found.warnings)
 
 
 def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> None:

@@ -312,7 +312,7 @@ def test_the_command_tells_which_spellings_it_took_as_one_patient(tmp_path: Path
     result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
     assert result.exit_code == 1  # P1 is on both sides
     assert "4 images of 2 patients" in result.stdout
-    assert "Patients written in several ways, taken as one (2)" in result.stdout
+    assert "Patients spelled in several ways, treated as one (2)" in result.stdout
     assert "'P1 ' and 'P1'" in result.stdout
     told = json.loads(invoke(tmp_path, "--dataset", "folder", "--json").stdout)
     assert told["merged"] == ["'P1 ' and 'P1'", "'p2' and 'P2'"]

@@ -137,7 +137,7 @@ def _adjudicated_words(known: int, settled: int, cases: int) -> str:
     unanimous = known - settled
     if unanimous:
         # The label on which all readers ended becomes the reference: a reader who moved to it counts as right.
-        words += f", {unanimous:,} signed off without consensus, whose readers' last opinion counts as correct"
+        words += f", {unanimous:,} signed off unanimously, where the readers' last opinion counts as correct"
     return f"{words}."
 
 

@@ -60,7 +60,7 @@ def _write_share(images: int, of: int) -> str:
 def _write_verdict(month: WatchedMonth) -> str:
     watched = month.watched
     if watched.limit is None:
-        return f"too few cases to compare (score {watched.typical:.2f})"
+        return f"too little to compare (score {watched.typical:.2f})"
     words = "! differs by more than chance" if watched.alarm else "as expected"
     return f"{words} (score {watched.typical:.2f}, limit {watched.limit:.2f})"
 

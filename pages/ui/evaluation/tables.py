@@ -76,7 +76,7 @@ def _find_problem(row: Published, figure: PublishedFigure, evaluations: Sequence
     if row.of_subtypes and not any(one.label_set.classes == BREAKHIS.classes for one in evaluations):
         return "another task: eight subtypes"
     if not any(_our_figure(one, figure) for one in evaluations):
-        return "not measured for this model"
+        return "not measured here"
     if figure.of or row.dataset != "BreaKHis" or any(_has_all_magnifications(one) for one in evaluations):
         return ""
     return "measured on images of all magnifications"

@@ -35,7 +35,7 @@ def draw_roc(chosen: Sequence[StoredEvaluation], marks: str) -> None:
     version = "-".join(stored.evaluation.model_version for stored in chosen)
     with chart:
         st.plotly_chart(figure, config=as_png(f"roc-{version}"), alt="ROC curve")
-        st.caption(f"{marks} The open marker is the threshold you are trying.")
+        st.caption(f"{marks} An open marker is a threshold that you try.")
     for stored, other in zip(chosen, tried, strict=True):
         if other is not None:
             _draw_tried(stored, other)

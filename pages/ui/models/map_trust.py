@@ -1,4 +1,4 @@
-"""The map trust card: how far the heat maps of the model in service can be believed, in words a pathologist reads."""
+"""The map trust card: how far the heat maps of the model in service can be trusted, in words a pathologist reads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -92,9 +92,10 @@ def _write_advantage(advantage: Interval, directions: tuple[str, str]) -> str:
         shown = Interval(-advantage.value, -high, None if low is None else -low)
         direction, verdict = directions[1], " **the map is worse than chance.**"
     elif low is None or low <= 0:
+        why = "There is no interval" if low is None else "The interval includes 0"
         return (
-            f"{direction} by {_escaped(shown)} than with regions in a random order. The interval includes 0: **this "
-            "does not show that the map marks what the model uses.**"
+            f"{direction} by {_escaped(shown)} than with regions in a random order. {why}: **this does not show that "
+            "the map marks what the model uses.**"
         )
     return f"{direction} by {_escaped(shown)} than with regions in a random order:{verdict}"
 

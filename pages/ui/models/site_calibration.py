@@ -74,7 +74,7 @@ def _draw_fit(file: CheckpointFile, card: Card, fit: SiteFit) -> None:
     )
     st.markdown(
         f"Temperature {fit.temperature:.2f}, threshold {fit.threshold:.2f} (now {card.threshold:.2f}), for a "
-        f"sensitivity of 95%: {fit.sensitive_threshold:.2f}. {_write_gain(fit.gain)}"
+        f"sensitivity of 95%: {fit.sensitive_threshold:.2f}. {write_gain(fit.gain)}"
     )
     st.caption(_CAUTION)
     if st.button("Write as a new checkpoint"):
@@ -103,7 +103,12 @@ def _write_interval(figure: Interval) -> str:
     return formatting.escape(interval_words(figure))
 
 
-def _write_gain(gain: Interval) -> str:
+def write_gain(gain: Interval) -> str:
+    """Write by how much the log loss is lower after the fit, and whether that was shown."""
     if gain.low is not None and gain.low > 0:
         return f"The log loss is lower by {_write_interval(gain)}."
-    return f"No gain has been shown: the log loss changes by {_write_interval(gain)}, and the interval includes 0."
+    if gain.high is not None and gain.high < 0:
+        loss = Interval(-gain.value, -gain.high, None if gain.low is None else -gain.low)
+        return f"The fit makes the model worse: the log loss is higher by {_write_interval(loss)}."
+    why = "there is no interval" if gain.low is None else "the interval includes 0"
+    return f"No gain has been shown: the log loss is lower by {_write_interval(gain)}, and {why}."

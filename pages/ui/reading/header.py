@@ -58,7 +58,7 @@ def _write_other_readers(case: CaseView) -> list[str]:
     """Write who else has the case open now; two readers may read it, and both reads are saved."""
     others = case.open_elsewhere if case.final_read is None else ()
     return [
-        f"also opened by {formatting.escape(other.reader)} at {times.format_minute(other.since)}" for other in others
+        f"also open: {formatting.escape(other.reader)}, since {times.format_minute(other.since)}" for other in others
     ]
 
 

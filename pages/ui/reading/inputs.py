@@ -142,7 +142,7 @@ def combine_opinion(
 ) -> Opinion | str:
     """Return the opinion, or a sentence that says what is missing."""
     if choice is None:
-        return "Choose benign, malignant or cannot assess."
+        return "Choose one of the answers first."
     if choice.label is None:
         return Opinion(None, None, note=note)
     if confidence is None:

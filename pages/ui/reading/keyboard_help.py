@@ -12,7 +12,7 @@ _KEYS = """
 | **A** **D** | After the reveal: keep or change your opinion |
 | **Y** **O** **U** | Map useful: yes, no, unsure |
 | **N** | Next case |
-| **W** | Undo the last final opinion within 60 s (no first opinion: the model's has been shown since) |
+| **W** | Undo the last final opinion within 60 s (a first opinion stays: the model's has been shown) |
 | **7** **8** **9** | Adjudication severity: none, minor, major |
 | **Q** | Study: pause (no skipping, undo or sign-off in a study) |
 | **P** **T** **F** | Mark a point, box or shape; **arrows** move, **Space** marks at the crosshair, **Esc** cancels |

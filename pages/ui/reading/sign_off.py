@@ -136,7 +136,7 @@ def _ask_amendment(case: CaseView, form: ReadForm, last: SignOff) -> None:
     )  # fmt: skip
     pressed = inputs.draw_save_button(form, "Save amendment")
     drafts.keep(form)
-    missing = "Choose benign, malignant or cannot assess." if choice is None else "" if why.strip() else _NO_REASON
+    missing = "Choose one of the answers first." if choice is None else "" if why.strip() else _NO_REASON
     if pressed and missing:
         st.error(missing)
     elif pressed and choice is not None:

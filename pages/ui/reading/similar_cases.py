@@ -12,7 +12,7 @@ from pages.ui import components, formatting, resources
 
 _WHAT_IT_IS = (
     "The signed-off cases you have finished that are most similar in the model's features; a pathologist may judge "
-    "similarity differently. Distance 0 means the same image"
+    "similarity differently. Distance 0 means the same picture"
 )
 _RECORDED = "similar-cases-recorded"  # session key: cases and readers
 _TOO_OLD = "Similar cases are not available: this case was analysed before the program stored image features."

@@ -79,8 +79,8 @@ def _show_stopped(batch: Batch, progress: BatchProgress) -> None:
     left = progress.received - len(progress.results)
     st.warning(
         f"Storing has stopped: {formatting.escape(progress.stopped_by)}. {progress.stored} of {progress.received} "
-        f"images are stored, and {left:,} more have reached the server. "
-        "The case is incomplete until they are stored."
+        f"images are stored; still to be stored: {left:,}. "
+        "The case is incomplete until then."
     )
     if st.button("Continue storing", type="primary"):
         batch.start()

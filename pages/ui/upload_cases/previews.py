@@ -22,7 +22,7 @@ def show_previews(images: Sequence[tuple[str, bytes]]) -> None:
     st.html(f'<div class="image-previews">{figures}{rest}</div>')
     st.caption(
         f"Next, the server stores {count_words(len(images), 'image')} without file names or metadata, checks the "
-        "quality, and analyses them in the background. You can leave this page in the meantime."
+        "quality, and starts the analysis in the background. You can leave this page in the meantime."
     )
 
 
