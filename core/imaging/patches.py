@@ -1,7 +1,6 @@
 """Cut square patches from an image, and stitch their maps back onto it."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -99,7 +98,7 @@ def cut_patches(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint
 
 
 def stitch(maps: NDArray[np.float32], boxes: Sequence[Box], height: int, width: int) -> Heatmap:
-    """Average patch maps (boxes x side x side, logit units) back onto the image.
+    """Average patch maps (boxes x side x side, logit units) back onto the image; the boxes have one size.
 
     A map counts less the nearer its patch ends, so that where patches overlap one fades into the next. Where they only
     meet, each map continues a little beyond its patch with the values of its edge: between the cells of two patches the
@@ -109,50 +108,35 @@ def stitch(maps: NDArray[np.float32], boxes: Sequence[Box], height: int, width: 
     """
     if len(maps) != len(boxes):
         raise ValueError(f"{len(maps)} maps for {len(boxes)} boxes")
-    if list(boxes) == [(0, 0, width, height)]:
-        return _enlarge(maps[0], boxes[0])
-    mean = np.zeros((height, width), dtype=np.float32)
-    weight = np.zeros((height, width), dtype=np.float32)
-    for patch_map, box in zip(maps, boxes, strict=True):
-        continued, weights, (left, top, right, bottom) = _continue_beyond(patch_map, box, height, width)
-        weight_here, mean_here = weight[top:bottom, left:right], mean[top:bottom, left:right]
-        weight_here += weights
+    if not boxes:
+        return np.zeros((height, width), dtype=np.float32)
+    left, top, right, bottom = boxes[0]
+    size = (right - left, bottom - top)
+    if len(boxes) == 1 and size == (width, height):
+        return _enlarge(maps[0], size)
+    across, down = (length // _CONTINUED for length in size)
+    weights = np.outer(_fading_weights(size[1] + 2 * down), _fading_weights(size[0] + 2 * across))
+    # With a margin, so that no map has to be cut where it continues beyond the image.
+    mean = np.zeros((height + 2 * down, width + 2 * across), dtype=np.float32)
+    weight = np.zeros_like(mean)
+    for patch_map, (left, top, _, _) in zip(maps, boxes, strict=True):
+        continued = cv2.copyMakeBorder(_enlarge(patch_map, size), down, down, across, across, cv2.BORDER_REPLICATE)
+        place = slice(top, top + len(weights)), slice(left, left + weights.shape[1])
+        weight[place] += weights
         # A running mean: the quotient of two sums would turn equal values into noise, which a colour scale then shows.
-        mean_here += (continued - mean_here) * (weights / weight_here)
-    return mean
+        mean[place] += (continued - mean[place]) * (weights / weight[place])
+    return mean[down : down + height, across : across + width]
 
 
-def _continue_beyond(
-    patch_map: NDArray[np.float32], box: Box, height: int, width: int
-) -> tuple[Heatmap, NDArray[np.float32], Box]:
-    """Enlarge a map to its box and continue it beyond, within the image; return it, its weights and its larger box."""
-    left, top, right, bottom = box
-    down, across = (bottom - top) // _CONTINUED, (right - left) // _CONTINUED
-    larger = (max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down))
-    beyond = (top - larger[1], larger[3] - bottom, left - larger[0], larger[2] - right)
-    continued = cv2.copyMakeBorder(_enlarge(patch_map, box), *beyond, borderType=cv2.BORDER_REPLICATE)
-    weights = _fading_weights(bottom - top + 2 * down, right - left + 2 * across)
-    rows = slice(larger[1] - top + down, larger[3] - top + down)
-    columns = slice(larger[0] - left + across, larger[2] - left + across)
-    return continued.astype(np.float32, copy=False), weights[rows, columns], larger
+def _enlarge(patch_map: NDArray[np.float32], size: tuple[int, int]) -> Heatmap:
+    return cv2.resize(patch_map, size, interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
 
 
-def _enlarge(patch_map: NDArray[np.float32], box: Box) -> Heatmap:
-    left, top, right, bottom = box
-    enlarged = cv2.resize(patch_map, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    return enlarged.astype(np.float32, copy=False)
-
-
-@lru_cache(maxsize=4)
-def _fading_weights(height: int, width: int) -> NDArray[np.float32]:
-    """Return a weight for each pixel of a patch: its distances from the nearer horizontal and vertical end, multiplied.
-
-    All patches of an image have the same size.
-    """
-    across, down = (np.arange(0.5, length, dtype=np.float32) for length in (width, height))
-    weights = np.outer(np.minimum(down, down[::-1]), np.minimum(across, across[::-1]))
-    weights.flags.writeable = False
-    return weights
+def _fading_weights(length: int) -> NDArray[np.float32]:
+    """Return the distance of each pixel of a line from its nearer end, in pixels; 0.5 for the first and the last."""
+    from_start = np.arange(0.5, length, dtype=np.float32)
+    nearer: NDArray[np.float32] = np.minimum(from_start, from_start[::-1])
+    return nearer
 
 
 def _starts(length: int, side: int, stride: int) -> list[int]:

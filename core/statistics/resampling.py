@@ -28,6 +28,9 @@ class Interval:
     low: float | None
     high: float | None
 
+    def __neg__(self) -> "Interval":
+        return Interval(-self.value, None if self.high is None else -self.high, None if self.low is None else -self.low)
+
 
 def resample_patients(
     strata: NDArray[np.int64], rounds: int, seed: int, copies: NDArray[np.int64] | None = None

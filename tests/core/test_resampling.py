@@ -216,3 +216,8 @@ def test_a_patient_written_in_two_ways_is_resampled_as_one() -> None:
     assert len(set(other.patient_ids)) == len(other.strata()) == 3
     assert len(other.by_patient().malignant) == 3
     assert auc_estimate(other) == auc_estimate(one)
+
+
+def test_a_negated_interval_keeps_its_order() -> None:
+    assert -Interval(0.5, 0.25, 1.0) == Interval(-0.5, -1.0, -0.25)
+    assert -Interval(0.5, None, None) == Interval(-0.5, None, None)

@@ -89,8 +89,7 @@ def _write_advantage(advantage: Interval, directions: tuple[str, str]) -> str:
     low, high = advantage.low, advantage.high
     shown, direction, verdict = advantage, directions[0], " **the map marks what the model uses.**"
     if high is not None and high < 0:
-        shown = Interval(-advantage.value, -high, None if low is None else -low)
-        direction, verdict = directions[1], " **the map is worse than chance.**"
+        shown, direction, verdict = -advantage, directions[1], " **the map is worse than chance.**"
     elif low is None or low <= 0:
         why = "There is no interval" if low is None else "The interval includes 0"
         return (

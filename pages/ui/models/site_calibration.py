@@ -108,7 +108,6 @@ def write_gain(gain: Interval) -> str:
     if gain.low is not None and gain.low > 0:
         return f"The log loss is lower by {_write_interval(gain)}."
     if gain.high is not None and gain.high < 0:
-        loss = Interval(-gain.value, -gain.high, None if gain.low is None else -gain.low)
-        return f"The fit makes the model worse: the log loss is higher by {_write_interval(loss)}."
+        return f"The fit makes the model worse: the log loss is higher by {_write_interval(-gain)}."
     why = "there is no interval" if gain.low is None else "the interval includes 0"
     return f"No gain has been shown: the log loss is lower by {_write_interval(gain)}, and {why}."
